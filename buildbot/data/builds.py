@@ -44,12 +44,12 @@ class BuildUpdates(Transacts):
     def _thdNewBuild(
         self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None
     ) -> int:
-        return self._thdNewBuildIn(conn, events, brid, number, workerid, FIRST_STATE)
+        return self._thdNewBuildAhead(conn, events, brid, number, workerid, FIRST_STATE)
 
-    def _thdNewBuildIn(
+    def _thdNewBuildAhead(
         self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None, state: str
     ) -> int:
-        """Add a build in another state than the first, of which `_thdSayUpdated` will tell."""
+        """Add a build with a state string that is stored ahead of `_thdAnnounceBuild`."""
         builder_of = partial(thd_builder_of_build, self._db, conn, events)
         buildid = self._db.builds.thdNewBuild(conn, brid, number, workerid, builder_of, state)
         events.announce(BUILD, "new", buildid, changes={"state_string": FIRST_STATE})
@@ -61,16 +61,16 @@ class BuildUpdates(Transacts):
 
     def _thdSetBuildState(self, conn: Connection, events: Events, buildid: int, state_string: str) -> None:
         self._db.builds.thdSetState(conn, buildid, state_string)
-        self._thdSayUpdated(conn, events, buildid)
+        self._thdAnnounceBuild(conn, events, buildid)
 
-    def _thdSetBuildStates(
+    def _thdSetBuildStateAhead(
         self, conn: Connection, events: Events, buildid: int, announced: str, state_string: str
     ) -> None:
-        """Announce one state string of a build, and store the next one, of which `_thdSayUpdated` will tell."""
+        """Announce a state string of a build, and store the next one ahead of `_thdAnnounceBuild`."""
         self._db.builds.thdSetState(conn, buildid, state_string)
         events.announce(BUILD, "update", buildid, changes={"state_string": checks.text(announced, "state_string")})
 
-    def _thdSayUpdated(self, conn: Connection, events: Events, buildid: int) -> None:
+    def _thdAnnounceBuild(self, conn: Connection, events: Events, buildid: int) -> None:
         events.announce(BUILD, "update", buildid)
 
     def setBuildLocksDuration(self, buildid: int, seconds: int) -> Deferred[None]:
@@ -106,9 +106,9 @@ class BuildUpdates(Transacts):
 
     def _thdFinishBuild(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
         self._db.builds.thdFinish(conn, buildid, results)
-        self._thdSayFinished(conn, events, buildid, results)
+        self._thdEndParts(conn, events, buildid, results)
 
-    def _thdSayFinished(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
+    def _thdEndParts(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
         close_parts(self._db, conn, events, buildid, results)
         events.announce(BUILD, "finished", buildid)
 
@@ -125,9 +125,9 @@ class BuildUpdates(Transacts):
         return self.transact(self._thdEndBuild, buildid, brid, results)
 
     def _thdEndBuild(self, conn: Connection, events: Events, buildid: int, brid: int, results: int) -> None:
-        self._thdEndBuildIn(conn, events, buildid, brid, results, None)
+        self._thdEndBuildShowing(conn, events, buildid, brid, results, None)
 
-    def _thdEndBuildIn(
+    def _thdEndBuildShowing(
         self, conn: Connection, events: Events, buildid: int, brid: int, results: int, state_string: str | None
     ) -> None:
         """End a build and its request; before, set its state string unless it is None."""
@@ -141,7 +141,7 @@ class BuildUpdates(Transacts):
         db.builds.thdFinish(conn, buildid, results, last)
         if state_string is not None:
             events.announce(BUILD, "update", buildid, changes={**_RUNNING, "state_string": state_string})
-        self._thdSayFinished(conn, events, buildid, results)
+        self._thdEndParts(conn, events, buildid, results)
         if results == RETRY:
             release(db, conn, events, [brid])
             return

@@ -211,14 +211,15 @@ class ResourceEndpoint(Endpoint):
             return page.entities[0], page.clock
         if not self._db.dialect.remote:
             return None
-        remembered = self._totals.get(self._key(variables, query))
+        key = self._key(variables, query)
+        remembered = self._totals.get(key)
         moves = remembered is not None and remembered.moves
         page = fetch(conn, self._resource, self.path, variables, query, with_total=moves)
         if not are_whole(self._resource, query, page.entities):
             return None
         total, clock = page.total, page.clock
         if moves and total is not None:
-            self._remember(variables, query, total, clock)
+            self._remember(key, total, clock)
         elif total is None and clock is not None:
             total, counted_at = self._counted(conn, variables, query, clock)
             clock = clock if counted_at == clock else None
@@ -246,18 +247,18 @@ class ResourceEndpoint(Endpoint):
         """
         if clock is None or not self._db.dialect.remote:
             return count(conn, self._resource, self.path, variables, query)
-        found = self._totals.get(self._key(variables, query))
+        key = self._key(variables, query)
+        found = self._totals.get(key)
         if found is not None and found.clock == clock:
             return found.rows, clock
         total, at = count(conn, self._resource, self.path, variables, query)
-        self._remember(variables, query, total, at)
+        self._remember(key, total, at)
         return total, at
 
     def _key(self, variables: Variables, query: Query) -> str:
         return repr((self.path.pattern, variables, query.conditions))
 
-    def _remember(self, variables: Variables, query: Query, total: int, clock: int | None) -> None:
-        key = self._key(variables, query)
+    def _remember(self, key: str, total: int, clock: int | None) -> None:
         before = self._totals.get(key)
         if len(self._totals) >= MAX_TOTALS:
             self._totals.clear()

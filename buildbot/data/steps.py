@@ -92,11 +92,12 @@ class StepUpdates(Transacts):
         self, conn: Connection, events: Events, stepid: int, results: int, hidden: bool, state_string: str | None
     ) -> None:
         self._db.steps.thdFinish(conn, stepid, results, hidden, state_string)
-        if state_string is not None:
-            events.announce(STEP, "updated", stepid, changes=_RUNNING)
-        events.announce(STEP, "finished", stepid)
+        if state_string is None:
+            events.announce(STEP, "finished", stepid)
+        else:
+            self._thdAnnounceStepEnd(conn, events, stepid)
 
-    def _thdFinishUnsaid(
+    def _thdFinishStepAhead(
         self,
         conn: Connection,
         events: Events,
@@ -106,12 +107,12 @@ class StepUpdates(Transacts):
         hidden: bool,
         state_string: str,
     ) -> None:
-        """Announce a state string of a step, and store its end, of which `_thdSayStepFinished` will tell."""
+        """Announce a state string of a step, and store its end ahead of `_thdAnnounceStepEnd`."""
         self._db.steps.thdFinish(conn, stepid, results, hidden, state_string)
         shown = checks.text(announced, "state_string")
         events.announce(STEP, "updated", stepid, changes={**_RUNNING, "state_string": shown})
 
-    def _thdSayStepFinished(self, conn: Connection, events: Events, stepid: int) -> None:
+    def _thdAnnounceStepEnd(self, conn: Connection, events: Events, stepid: int) -> None:
         events.announce(STEP, "updated", stepid, changes=_RUNNING)
         events.announce(STEP, "finished", stepid)
 

@@ -136,7 +136,12 @@ _OF_BUILDS: frozenset[object] = frozenset(
     {BuildUpdates._thdSetBuildState, BuildUpdates._thdSetLocks, BuildUpdates._thdFinishBuild, BuildUpdates._thdEndBuild}
 )
 _OF_STEPS: frozenset[object] = frozenset(
-    {StepUpdates._thdStartStep, StepUpdates._thdSetLocksAcquired, StepUpdates._thdSetStepState, StepUpdates._thdAddURL}
+    {
+        StepUpdates._thdStartStep,
+        StepUpdates._thdSetLocksAcquired,
+        StepUpdates._thdSetStepState,
+        StepUpdates._thdAddURL,
+    }
 )
 
 
@@ -182,12 +187,12 @@ class UpdateBatch(Updates):
         made = self._calls[buildid.index] if isinstance(buildid, Result) else None
         earlier = self._last_of(_OF_BUILDS, buildid) or made
         if earlier is not None and earlier.thd == self._thdSetBuildState:
-            earlier.become(self._thdSetBuildStates, *earlier.args, state_string)
+            earlier.become(self._thdSetBuildStateAhead, *earlier.args, state_string)
         elif earlier is not None and earlier.thd == self._thdNewBuild:
-            earlier.become(self._thdNewBuildIn, *earlier.args, state_string)
+            earlier.become(self._thdNewBuildAhead, *earlier.args, state_string)
         else:
             return super().setBuildStateString(buildid, state_string)
-        return self.transact(self._thdSayUpdated, buildid)
+        return self.transact(self._thdAnnounceBuild, buildid)
 
     def endBuild(self, buildid: int, brid: int, results: int) -> Deferred[None]:
         """As ``Updates.endBuild``."""
@@ -196,7 +201,7 @@ class UpdateBatch(Updates):
             return super().endBuild(buildid, brid, results)
         state_string = last.args[1]
         last.become(_done_later)
-        return self.transact(self._thdEndBuildIn, buildid, brid, results, state_string)
+        return self.transact(self._thdEndBuildShowing, buildid, brid, results, state_string)
 
     def finishStep(
         self, stepid: int, results: int, hidden: bool = False, state_string: str | None = None
@@ -205,8 +210,8 @@ class UpdateBatch(Updates):
         earlier = self._last_of(_OF_STEPS, stepid)
         if state_string is None or earlier is None or earlier.thd != self._thdSetStepState:
             return super().finishStep(stepid, results, hidden, state_string)
-        earlier.become(self._thdFinishUnsaid, *earlier.args, results, hidden, state_string)
-        return self.transact(self._thdSayStepFinished, stepid)
+        earlier.become(self._thdFinishStepAhead, *earlier.args, results, hidden, state_string)
+        return self.transact(self._thdAnnounceStepEnd, stepid)
 
     def _last_of(self, methods: frozenset[object], identifier: object) -> _Gathered | None:
         """The last call of these methods that changes a row."""

@@ -101,29 +101,13 @@ _this_held = and_(
     .with_for_update(read=True)
     .exists(),
 )
+_finished: dict[str, Any] = {"complete_at": bindparam("at"), "results": bindparam("outcome")}
+_finished_showing = {**_finished, "state_string": bindparam("state")}
 _finish = Statement(update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at")))
-_finish_with = Statement(
-    update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at"), results=bindparam("outcome"))
-)
-_finish_held = Update(
-    update(builds).where(_this_held).values(complete_at=bindparam("at"), results=bindparam("outcome")),
-    own_row(BUILD),
-    _this,
-)
-_finish_showing = Update(
-    update(builds)
-    .where(_this_held)
-    .values(complete_at=bindparam("at"), results=bindparam("outcome"), state_string=bindparam("state")),
-    own_row(BUILD),
-    _this,
-)
-_finish_lost = Update(
-    update(builds)
-    .where(_this)
-    .values(complete_at=bindparam("at"), results=bindparam("outcome"), state_string=bindparam("state")),
-    own_row(BUILD),
-    _this,
-)
+_finish_with = Statement(update(builds).where(IdIn(builds.c.id)).values(_finished))
+_finish_held = Update(update(builds).where(_this_held).values(_finished), own_row(BUILD), _this)
+_finish_showing = Update(update(builds).where(_this_held).values(_finished_showing), own_row(BUILD), _this)
+_finish_lost = Update(update(builds).where(_this).values(_finished_showing), own_row(BUILD), _this)
 _open_parts = Statement(
     union_all(
         select(literal_column("0").label("kind"), steps.c.id.label("id")).where(

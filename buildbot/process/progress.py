@@ -65,5 +65,8 @@ async def expected_seconds(data: DataConnector, builderid: int, buildid: int, na
             began, ended = step["started_at"], step["complete_at"]
             if step["results"] in (SUCCESS, WARNINGS) and began is not None and ended is not None:
                 times.append(ended - began)
-    ordered, middle = sorted(times), len(times) // 2
-    return (ordered[middle] + ordered[~middle]) / 2 if times else None
+    if not times:
+        return None
+    from statistics import median  # not at the top: it imports decimals, fractions and random numbers
+
+    return median(times)

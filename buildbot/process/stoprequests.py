@@ -48,9 +48,7 @@ class StopRequests:
     async def follow(self, build: Stoppable) -> None:
         """Stop a build when its request is cancelled, from now on; before its row is stored."""
         self._builds["buildrequests", str(build.request["buildrequestid"])] = build
-        async with self._subscribing:
-            if self._subscription is None:
-                await self._subscribe()
+        await self._subscribe()
 
     def has_begun(self, build: Stoppable) -> None:
         """Stop a build when that is asked for itself, too; its row is stored."""
@@ -69,8 +67,11 @@ class StopRequests:
             await maybeDeferred(subscription.stopConsuming)
 
     async def _subscribe(self) -> None:
-        self._subscription = await self._master.mq.subscribe(_KEYS, self._hear)
-        self._subscription.on_lost = self._lost
+        """Listen, unless it does already."""
+        async with self._subscribing:
+            if self._subscription is None:
+                self._subscription = await self._master.mq.subscribe(_KEYS, self._hear)
+                self._subscription.on_lost = self._lost
 
     def _hear(self, event: Event, key: tuple[str, ...]) -> None:
         build = self._builds.get((key[1], key[2]))
@@ -84,9 +85,7 @@ class StopRequests:
 
     async def _listen_again(self) -> None:
         """Subscribe anew, and obey the wishes that are stored with the builds."""
-        async with self._subscribing:
-            if self._subscription is None:
-                await self._subscribe()
+        await self._subscribe()
         brids = sorted({build.request["buildrequestid"] for build in self._builds.values()})
         db = self._master.db
         for buildid, reason, _ in await db.pool.read(db.builds.thdUnfinished, brids):

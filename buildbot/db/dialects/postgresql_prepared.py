@@ -226,10 +226,14 @@ class PreparedCursor:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             if pgconn.status == pq.ConnStatus.BAD:
                 raise psycopg.OperationalError(pgconn.get_error_message())
-            error = errors.error_from_result(result, self._connection.info.encoding)
-            self.statements.failed(error, [])
-            raise error
+            raise self._failed(result, [])
         return result
+
+    def _failed(self, result: Any, undo: Undo) -> Exception:
+        """The error of a result, once it is noted; ``undo`` has the parts of its message from it on."""
+        error: Exception = errors.error_from_result(result, self._connection.info.encoding)
+        self.statements.failed(error, undo)
+        return error
 
     def _run(self, bound: list[Bound], commit: bool) -> Any:
         """The result of the last of these statements. Raises the error of the first one that failed."""
@@ -249,9 +253,7 @@ class PreparedCursor:
         pgconn.exit_pipeline_mode()
         for place, result in enumerate(results):
             if result.status == pq.ExecStatus.FATAL_ERROR:
-                error = errors.error_from_result(result, self._connection.info.encoding)
-                self.statements.failed(error, undo[place:])
-                raise error
+                raise self._failed(result, undo[place:])
         return results[-2 if commit else -1]
 
     def _results(self) -> list[Any]:

@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 
 from buildbot.util import tcp
+from tests.support.events import next_turn
 
 reactor: Any = _reactor
 #: more than the 50 that Twisted has the kernel hold
@@ -49,12 +50,8 @@ async def test_many_clients_at_once_are_all_served() -> None:
     clients = [socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) for _ in range(MANY)]
     try:
         while len(factory.met) < MANY:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0, turn.callback, None)
-            await turn
-        turn = Deferred()
-        reactor.callLater(0, turn.callback, None)
-        await turn
+            await next_turn()
+        await next_turn()
         assert [client.recv(5) for client in clients] == [b"hello"] * MANY
     finally:
         for client in clients:
@@ -175,9 +172,7 @@ async def test_a_client_that_goes_while_it_is_written_to() -> None:
     client = socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     while not factory.met:
-        turn: Deferred[None] = Deferred()
-        reactor.callLater(0, turn.callback, None)
-        await turn
+        await next_turn()
     client.close()
     for _ in range(3):
         factory.met[0].transport.write(b"too late")
@@ -209,9 +204,7 @@ async def test_a_producer_is_asked_for_more() -> None:
 
     with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) as client:
         while not factory.met:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0, turn.callback, None)
-            await turn
+            await next_turn()
         factory.met[0].transport.registerProducer(Producer(), False)
         assert len(await _read_all(client)) == 5_000_000
         with pytest.raises(ConnectionDone):
@@ -236,9 +229,7 @@ async def test_a_message_that_came_with_its_connection() -> None:
     with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) as client:
         client.sendall(b"hello")
         while len(order) < 2:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0, turn.callback, None)
-            await turn
+            await next_turn()
     assert order == ["hello", "the next turn"]
     await port.stopListening()
 
