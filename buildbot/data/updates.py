@@ -141,6 +141,7 @@ _OF_STEPS: frozenset[object] = frozenset(
         StepUpdates._thdSetLocksAcquired,
         StepUpdates._thdSetStepState,
         StepUpdates._thdAddURL,
+        StepUpdates._thdFinishStep,
     }
 )
 

@@ -10,7 +10,7 @@ from buildbot.data.base import Link
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
-from buildbot.util.results import SUCCESS
+from buildbot.util.results import FAILURE, SUCCESS
 from tests.support.building import add_build, add_request, run_build
 from tests.support.events import announced_after, logged_after
 from tests.support.refusals import unchanged
@@ -181,6 +181,18 @@ async def test_links_of_a_step_that_ends(state: Any) -> None:
     await batch.send()
     told = [(message["state_string"], message["complete"]) for _, message in await announced_after(state, first)]
     assert told == [("begins", False), ("begins", False), ("done", False), ("done", True)]
+
+
+async def test_a_step_that_ends_twice(state: Any) -> None:
+    """The calls take effect in their order, also where a state string and two ends are in one batch."""
+    running = await run_build(state)
+    batch = state.data.update.batch()
+    batch.setStepStateString(running.stepid, "begins")
+    batch.finishStep(running.stepid, SUCCESS)
+    batch.finishStep(running.stepid, FAILURE, True, "done")
+    await batch.send()
+    step = await state.data.get({}, ("steps", running.stepid))
+    assert (step["results"], step["hidden"], step["state_string"]) == (FAILURE, True, "done")
 
 
 async def test_all_or_nothing(state: Any) -> None:
